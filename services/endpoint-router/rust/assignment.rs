@@ -222,14 +222,14 @@ pub fn endpoint_assignment(cluster: &str, sites: &[Site], compared: &Comparisons
     found.sort_by(|(a, _), (b, _)| a.application.cmp(&b.application));
     let (mut routed, mut draining) = (Vec::new(), Vec::new());
     for (site, comparison) in &found {
-        for (replica, (member, place)) in site.replicas.iter().zip(comparison.placed()) {
-            let group = place.group.map(|number| &comparison.groups[number]);
+        for (replica, (member, standing)) in site.replicas.iter().zip(comparison.with_standings()) {
+            let group = standing.group.map(|number| &comparison.groups[number]);
             let backend = Backend {
                 address: &replica.address,
                 weight: group.map_or(1, Ranked::member_weight),
                 draining: group.is_none(),
                 group: group.map_or(&site.application, |group| &group.name),
-                room: if affinity { place.room(member) } else { 0 },
+                room: if affinity { standing.room(member) } else { 0 },
                 retry_after_seconds,
             };
             if group.is_some() {

@@ -1,28 +1,20 @@
 //! Compare the replicas of one application: which part of its traffic each gets.
 //!
-//! Replicas that are alike form a group and have equal shares. Shares between groups follow capacity, so that requests
-//! wait least (`division`); they do not follow load, so nothing that a replica reports about its present load attracts
-//! traffic: a broken page that shows an idle engine cannot. Load counts twice only, and both times it takes away: a queue
-//! sends new work elsewhere at the next report (`relief`), and a full KV cache lowers the capacity.
+//! Replicas that are alike form a group and have equal shares (`groups`); `shares` has those of the groups. Here are the
+//! two together, with weights as integers, and what holds while a router that has just started knows no load.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::assignment::saturated;
-use crate::division::{self, PROBE_PART, divide};
 use crate::groups::{Contender, Group, group_alike};
 use crate::limits::Load;
 use crate::loads::Loads;
 use crate::reading::{Doubt, Reading};
-use crate::relief::{Part, relieve};
-use crate::signals::{Signals, Staleness, Unit};
+use crate::shares::{steady_shares, wanted_shares};
+use crate::signals::{Signals, Staleness};
+use crate::weights::apportion;
 
-/// A smaller relative change of all shares is not pushed to Envoy.
-const LEAST_CHANGE: f64 = 0.1;
-/// The least share, as a part of its proportion, of a group that was faster before: its recovery shows in seconds.
-const FALLEN_PROBE_PART: f64 = 0.3;
-/// Above this KV-cache use engines begin to preempt requests; at 1 the capacity is halved.
-const KV_FULL: f64 = 0.9;
 /// Shares from a status are rounded: they add up to 1 within this difference.
 const ROUNDED: f64 = 1e-3;
 
@@ -56,40 +48,9 @@ impl Members {
     }
 }
 
-/// What the last reading of a replica and the earlier ones show, for users.
-#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "arks.endpoint_router.domain.native"))]
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evidence {
-    /// The newest one.
-    pub reading: Reading,
-    /// Requests.
-    pub mean_waiting: f64,
-    /// Requests.
-    pub mean_in_flight: f64,
-    /// Slots as requests that waited show them.
-    pub full_at: Option<f64>,
-    /// Tokens that a slot makes in a second.
-    pub tokens_per_slot: Option<f64>,
-    /// Requests that a slot completes in a second.
-    pub requests_per_slot: Option<f64>,
-}
-
-impl From<&Signals> for Evidence {
-    fn from(signals: &Signals) -> Self {
-        Self {
-            reading: signals.reading.clone(),
-            mean_waiting: signals.mean_waiting,
-            mean_in_flight: signals.mean_in_flight,
-            full_at: signals.observed_slots.full_at,
-            tokens_per_slot: signals.speed(Unit::Tokens),
-            requests_per_slot: signals.speed(Unit::Requests),
-        }
-    }
-}
-
 /// One member in a comparison.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Place {
+pub struct Standing {
     /// Index of its group; `None` if it gets no traffic.
     pub group: Option<usize>,
     /// `None` if nothing was reported.
@@ -122,7 +83,7 @@ pub struct Ranked {
 pub struct Comparison {
     members: Arc<Members>,
     /// In the order of the members.
-    pub places: Vec<Place>,
+    pub standings: Vec<Standing>,
     /// Sorted by name.
     pub groups: Vec<Ranked>,
     /// Whether something that was measured counts.
@@ -174,8 +135,8 @@ impl<'a> Situation<'a> {
             && (share - 1.0).abs() <= ROUNDED
     }
 
-    fn place(&self, member: &Member) -> Place {
-        Place { group: None, signals: self.signals(member).cloned(), doubt: None }
+    fn standing(&self, member: &Member) -> Standing {
+        Standing { group: None, signals: self.signals(member).cloned(), doubt: None }
     }
 }
 
@@ -193,18 +154,18 @@ impl Comparison {
         for ((group, _), weight) in ranked.iter_mut().zip(apportion(&shares, situation.weight)) {
             group.weight = weight;
         }
-        let mut places: Vec<Place> = members.all.iter().map(|member| situation.place(member)).collect();
+        let mut standings: Vec<Standing> = members.all.iter().map(|member| situation.standing(member)).collect();
         for (number, (_, of_group)) in ranked.iter().enumerate() {
             for contender in of_group {
-                places[indexes[*contender]].group = Some(number);
+                standings[indexes[*contender]].group = Some(number);
             }
         }
         let measured = contenders.iter().any(|each| each.doubt.is_none() || each.signals.is_some());
         for (contender, index) in contenders.into_iter().zip(indexes) {
-            places[index].doubt = contender.doubt;
+            standings[index].doubt = contender.doubt;
         }
         let groups = ranked.into_iter().map(|(group, _)| group).collect();
-        Self { members: Arc::clone(members), places, groups, measured, held }
+        Self { members: Arc::clone(members), standings, groups, measured, held }
     }
 
     /// Return the comparison that a status shows: of each replica its name, restarts, group and share.
@@ -219,34 +180,35 @@ impl Comparison {
         }
         runs.sort();
         let index = |group: &str| groups.keys().position(|name| name == group);
-        let places = runs.iter().map(|(_, group)| Place { group: index(group), signals: None, doubt: None }).collect();
+        let standings =
+            runs.iter().map(|(_, group)| Standing { group: index(group), signals: None, doubt: None }).collect();
         let stale = Staleness { working: f64::INFINITY, idle: f64::INFINITY };
         let members = Arc::new(Members::new(runs.into_iter().map(|(member, _)| member).collect(), stale));
-        Self { members, places, groups: groups.into_values().collect(), measured: false, held: false }
+        Self { members, standings, groups: groups.into_values().collect(), measured: false, held: false }
     }
 
     /// Return whether both have the same members with the same room.
     #[must_use]
     pub fn has_same_rooms(&self, other: &Self) -> bool {
-        let room = |(member, place): (&Member, &Place)| place.room(member);
-        self.placed().map(room).eq(other.placed().map(room))
+        let room = |(member, standing): (&Member, &Standing)| standing.room(member);
+        self.with_standings().map(room).eq(other.with_standings().map(room))
     }
 
-    /// Return the members with their places.
-    pub fn placed(&self) -> impl Iterator<Item = (&Member, &Place)> {
-        self.members.all.iter().zip(&self.places)
+    /// Return the members with their standings.
+    pub fn with_standings(&self) -> impl Iterator<Item = (&Member, &Standing)> {
+        self.members.all.iter().zip(&self.standings)
     }
 
     /// Return what limits depend on, of each member that gets traffic.
     #[must_use]
     pub fn loads(&self) -> Vec<Load> {
-        let load = |(member, place): (&Member, &Place)| {
-            let reading = place.signals.as_ref().map(|signals| &signals.reading);
-            let usable = reading.filter(|_| place.doubt.is_none());
+        let load = |(member, standing): (&Member, &Standing)| {
+            let reading = standing.signals.as_ref().map(|signals| &signals.reading);
+            let usable = reading.filter(|_| standing.doubt.is_none());
             let waiting = usable.and_then(|reading| reading.waiting).unwrap_or(0.0);
             Load { slots: slots(member, reading), waiting, drain_rate: usable.and_then(|reading| reading.drain_rate) }
         };
-        self.placed().filter(|(_, place)| place.group.is_some()).map(load).collect()
+        self.with_standings().filter(|(_, standing)| standing.group.is_some()).map(load).collect()
     }
 
     /// Return whether both have the same members in the same groups.
@@ -258,7 +220,7 @@ impl Comparison {
         (Arc::ptr_eq(&self.members, &other.members)
             || (self.members.all.len() == other.members.all.len() && members().all(same_run)))
             && mine.eq(other.groups.iter().map(|group| &group.name))
-            && self.places.iter().zip(&other.places).all(|(mine, other)| mine.group == other.group)
+            && self.standings.iter().zip(&other.standings).all(|(mine, other)| mine.group == other.group)
     }
 
     /// Return whether these groups have the same weights too, so that Envoy would see no difference.
@@ -271,7 +233,7 @@ impl Comparison {
     fn group_of(&self, member: &Member) -> Option<&Ranked> {
         let run = (&member.name, member.restarts);
         let index = self.members.all.binary_search_by(|each| (&each.name, each.restarts).cmp(&run)).ok()?;
-        self.places[index].group.map(|number| &self.groups[number])
+        self.standings[index].group.map(|number| &self.groups[number])
     }
 }
 
@@ -289,7 +251,7 @@ impl Ranked {
     }
 }
 
-impl Place {
+impl Standing {
     /// Return how many requests in flight the member takes before affinity counts it as busy: up to half of its slots.
     ///
     /// With few requests in flight a bound by the mean would send every second request away from its cache, though
@@ -348,145 +310,11 @@ fn ranked_groups(application: &str, contenders: &[Contender<'_>]) -> Vec<Numbere
     groups.into_iter().zip(shares.into_iter().zip(wanted)).map(ranked).collect()
 }
 
-/// A group with the signals of its members that are without doubt.
-struct Known<'a> {
-    group: &'a Group,
-    signals: Vec<&'a Signals>,
-    fallen: bool,
-}
-
-impl<'a> Known<'a> {
-    fn new(group: &'a Group, contenders: &[Contender<'a>]) -> Self {
-        let members = || group.members.iter().map(|number| &contenders[*number]);
-        Self {
-            group,
-            signals: members().filter_map(Contender::known).collect(),
-            fallen: members().any(|member| member.signals.is_some_and(|signals| signals.counted.has_fallen())),
-        }
-    }
-
-    /// Return the slots of one member.
-    fn slots(&self) -> f64 {
-        self.group.slots / self.group.members.len() as f64
-    }
-
-    /// Return the sum over the signals.
-    fn sum(&self, of: impl Fn(&Signals) -> f64) -> f64 {
-        self.signals.iter().map(|signals| of(signals)).sum()
-    }
-
-    fn capacity(&self) -> division::Capacity {
-        division::Capacity {
-            slots: self.group.slots,
-            speed: self.group.speed * self.kv_factor(),
-            probe: if self.fallen { FALLEN_PROBE_PART } else { PROBE_PART },
-        }
-    }
-
-    /// Return 1, or less if the KV caches of the group are nearly full on average.
-    fn kv_factor(&self) -> f64 {
-        let used = self.sum(|signals| signals.reading.kv_usage.unwrap_or(0.0).min(1.0));
-        let over = if self.signals.is_empty() { 0.0 } else { used / self.signals.len() as f64 - KV_FULL };
-        if over <= 0.0 { 1.0 } else { 1.0 - 0.5 * over / (1.0 - KV_FULL) }
-    }
-
-    /// Return the slots without a request. A replica that never made a request wait has room for more than it showed.
-    fn free(&self) -> f64 {
-        let slots = self.slots();
-        self.sum(|signals| (slots - signals.reading.in_flight()).max(0.0))
-    }
-}
-
-fn wanted_shares(groups: &[Group], contenders: &[Contender<'_>]) -> Vec<f64> {
-    if groups.len() == 1 {
-        return vec![1.0];
-    }
-    let known: Vec<Known<'_>> = groups.iter().map(|group| Known::new(group, contenders)).collect();
-    let capacities: Vec<_> = known.iter().map(Known::capacity).collect();
-    // Where slots are not known, their number is what has been seen in use, of which all are in use while load grows.
-    let limited = groups.iter().all(|group| group.limited);
-    let used = |signals: &Signals, _| if limited { signals.rising_in_flight() } else { signals.mean_in_flight };
-    let divided = divide(&capacities, part_of_capacity(&known, used));
-    let whole: f64 = capacities.iter().map(division::Capacity::total).sum();
-    let parts: Vec<Part> = divided
-        .into_iter()
-        .zip(known.iter().zip(&capacities))
-        .map(|(share, (each, capacity))| Part {
-            share,
-            proportion: capacity.total() / whole,
-            waiting: each.sum(|signals| signals.reading.waiting.unwrap_or(0.0)),
-            free: each.free(),
-        })
-        .collect();
-    let in_slots = |signals: &Signals, slots| signals.mean_in_flight.min(slots);
-    relieve(&parts, part_of_capacity(&known, in_slots), arrivals(&known))
-}
-
-/// Return a part of the capacity of the replicas whose load is known; 1 if it is known of none.
-///
-/// `used`: slots of a replica that count as used, of its signals and slots.
-fn part_of_capacity(known: &[Known<'_>], used: impl Fn(&Signals, f64) -> f64) -> f64 {
-    let (mut load, mut capacity) = (0.0, 0.0);
-    for each in known {
-        let (slots, speed) = (each.slots(), each.group.speed);
-        load += each.sum(|signals| used(signals, slots)) * speed;
-        capacity += each.signals.len() as f64 * slots * speed;
-    }
-    if capacity > 0.0 { load / capacity } else { 1.0 }
-}
-
-/// Return requests a second; where they are unknown, as many as are in flight: as if each took a second.
-fn arrivals(known: &[Known<'_>]) -> f64 {
-    let of_one = |signals: &Signals| signals.arrivals.unwrap_or_else(|| signals.reading.in_flight());
-    known.iter().map(|each| each.sum(of_one)).sum()
-}
-
-/// Return the shares of the last decision if they are nearly right for the same groups, else the wanted ones.
-fn steady_shares(groups: &[Group], wanted: &[f64], contenders: &[Contender<'_>]) -> Vec<f64> {
-    let before: Option<Vec<f64>> = groups.iter().map(|group| share_before(group, contenders)).collect();
-    let is_near = |before: &Vec<f64>| {
-        (before.iter().sum::<f64>() - 1.0).abs() <= 1e-6
-            && wanted.iter().zip(before).all(|(new, old)| *old > 0.0 && (new / old - 1.0).abs() <= LEAST_CHANGE)
-    };
-    before.filter(is_near).unwrap_or_else(|| wanted.to_vec())
-}
-
-/// Return the share that exactly these members had as this group; `None` if the group has changed.
-fn share_before(group: &Group, contenders: &[Contender<'_>]) -> Option<f64> {
-    let members = group.members.iter().map(|number| &contenders[*number]);
-    members.map(|member| member.share.filter(|_| member.group == Some(&group.name))).sum()
-}
-
-/// Return integers in proportion to the shares that add up to `total`, by the largest remainders.
-///
-/// A share above 0 gets at least 1, so the sum is greater if there are more shares than `total`.
-#[must_use]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "parts of a total below 2^52")]
-pub fn apportion(shares: &[f64], total: u64) -> Vec<u64> {
-    let whole: f64 = shares.iter().sum();
-    if whole <= 0.0 {
-        return vec![0; shares.len()];
-    }
-    let exact: Vec<f64> = shares.iter().map(|share| share / whole * total as f64).collect();
-    let mut parts: Vec<u64> = exact.iter().map(|amount| (*amount as u64).max(u64::from(*amount > 0.0))).collect();
-    let sum: u64 = parts.iter().sum();
-    let over = |number: usize, parts: &[u64]| parts[number] as f64 - exact[number];
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by(|a, b| over(*a, &parts).total_cmp(&over(*b, &parts)));
-    for number in order.into_iter().take(usize::try_from(total.saturating_sub(sum)).unwrap_or(0)) {
-        parts[number] += 1;
-    }
-    if let Some(greatest) = (0..parts.len()).rev().max_by_key(|number| parts[*number]) {
-        parts[greatest] = parts[greatest].saturating_sub(sum.saturating_sub(total)).max(1);
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::{Comparison, Member, Members, Situation, apportion};
+    use super::{Comparison, Member, Members, Situation};
     use crate::loads::Loads;
     use crate::reading::Reading;
     use crate::signals::Staleness;
@@ -525,7 +353,7 @@ mod tests {
             false,
         );
         assert_eq!(found.groups.iter().map(|group| group.weight).sum::<u64>(), WEIGHT);
-        assert_eq!(found.places.iter().map(|place| place.group).collect::<Vec<_>>(), [Some(1), Some(0), None]);
+        assert_eq!(found.standings.iter().map(|standing| standing.group).collect::<Vec<_>>(), [Some(1), Some(0), None]);
         assert!(!found.measured);
     }
 
@@ -533,8 +361,8 @@ mod tests {
     fn what_was_reported_of_a_replica_without_traffic_is_evidence_too() {
         let loads = Loads::default().with("a-1", 0, reading());
         let found = compared(&members(&[("a-0", 0, true), ("a-1", 0, false)]), &loads, None, false);
-        assert_eq!(found.places[1].signals.as_ref().map(|signals| signals.reading.slots), Some(7));
-        assert_eq!(found.places[1].doubt, None);
+        assert_eq!(found.standings[1].signals.as_ref().map(|signals| signals.reading.slots), Some(7));
+        assert_eq!(found.standings[1].doubt, None);
         assert!(!found.measured);
         assert_eq!(found.loads().len(), 1);
     }
@@ -559,8 +387,8 @@ mod tests {
                 None,
                 false,
             );
-            let (member, place) = found.placed().next().expect("there is one");
-            place.room(member)
+            let (member, standing) = found.with_standings().next().expect("there is one");
+            standing.room(member)
         };
         assert_eq!((room(0, 16.0, 0.0), room(64, 16.0, 0.0)), (8, 32));
         assert_eq!((room(0, 16.0, 9.0), room(64, 16.0, 9.0), room(8, 16.0, 9.0)), (8, 8, 4));
@@ -650,13 +478,5 @@ mod tests {
         let together = compared(&both, &Loads::default(), None, false);
         let renamed = compared(&members(&[("a-0", 0, true), ("a-2", 0, true)]), &Loads::default(), None, false);
         assert!(!together.has_same_groups(&hold(0.3)) && !together.has_same_groups(&renamed));
-    }
-
-    #[test]
-    fn integers_in_proportion_add_up_and_none_of_a_share_is_0() {
-        assert_eq!(apportion(&[1.0, 1.0, 1.0], 100), [34, 33, 33]);
-        assert_eq!(apportion(&[0.999_999, 0.000_001, 0.0], 100), [99, 1, 0]);
-        assert_eq!(apportion(&[1.0, 1.0, 1.0], 2), [1, 1, 1]);
-        assert_eq!(apportion(&[0.0, 0.0], 100), [0, 0]);
     }
 }

@@ -7,6 +7,8 @@
 //! - `groups`: replicas that are alike
 //! - `division`: shares of groups by capacity, so that requests wait least
 //! - `relief`: new requests away from queues
+//! - `shares`: what these make of the newest reports: the share of each group
+//! - `weights`: integers in proportion to shares
 //! - `comparison`: the replicas of one application compared: groups, shares, weights
 //! - `comparisons`: those of all applications of an endpoint, and its limits
 //! - `assignment`: the same as Envoy reads it
@@ -28,10 +30,12 @@ mod python;
 pub mod reading;
 pub mod relief;
 pub mod report;
+pub mod shares;
 pub mod signals;
 pub mod slots;
 pub mod speed;
 pub mod usual;
+pub mod weights;
 
 /// Move a mean towards a value, as far as this time takes it: all but 1/e of the way in `seconds`.
 #[must_use]

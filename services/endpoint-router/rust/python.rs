@@ -9,11 +9,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::assignment::{self, Address, Backend, Replica, Site};
-use crate::comparison::{Evidence, Ranked};
+use crate::comparison::Ranked;
 use crate::comparisons::Pool;
 use crate::limits::Limits;
 use crate::reading::Reading;
-use crate::{comparison, comparisons, division, limits, loads, relief, report, signals, slots, speed};
+use crate::signals::Evidence;
+use crate::{comparison, comparisons, division, limits, loads, relief, report, signals, slots, speed, weights};
 
 fn unit(name: &str) -> PyResult<signals::Unit> {
     match name {
@@ -304,7 +305,7 @@ struct Comparisons(comparisons::Comparisons);
 /// An application, and of its replicas the name, restarts, group and share.
 type Restored = (String, Vec<(String, u32, String, f64)>);
 
-type Place = (Option<usize>, Option<Evidence>, Option<String>);
+type Standing = (Option<usize>, Option<Evidence>, Option<String>);
 
 #[pymethods]
 impl Comparisons {
@@ -320,12 +321,12 @@ impl Comparisons {
     }
 
     #[getter]
-    fn members(&self) -> Vec<Vec<Place>> {
-        let place = |place: &comparison::Place| {
-            let doubt = place.doubt.as_ref().map(ToString::to_string);
-            (place.group, place.signals.as_deref().map(Evidence::from), doubt)
+    fn members(&self) -> Vec<Vec<Standing>> {
+        let standing = |standing: &comparison::Standing| {
+            let doubt = standing.doubt.as_ref().map(ToString::to_string);
+            (standing.group, standing.signals.as_deref().map(Evidence::from), doubt)
         };
-        self.0.iter().map(|comparison| comparison.places.iter().map(place).collect()).collect()
+        self.0.iter().map(|comparison| comparison.standings.iter().map(standing).collect()).collect()
     }
 
     #[getter]
@@ -438,7 +439,7 @@ fn relieve(parts: Vec<(f64, f64, f64, f64)>, utilisation: f64, arrivals: f64) ->
 
 #[pyfunction]
 fn apportion(shares: Vec<f64>, total: u64) -> Vec<u64> {
-    comparison::apportion(&shares, total)
+    weights::apportion(&shares, total)
 }
 
 #[pymodule(gil_used = true)]

@@ -238,6 +238,37 @@ impl Signals {
     }
 }
 
+/// What the last reading of a replica and the earlier ones show, for users.
+#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "arks.endpoint_router.domain.native"))]
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// The newest one.
+    pub reading: Reading,
+    /// Requests.
+    pub mean_waiting: f64,
+    /// Requests.
+    pub mean_in_flight: f64,
+    /// Slots as requests that waited show them.
+    pub full_at: Option<f64>,
+    /// Tokens that a slot makes in a second.
+    pub tokens_per_slot: Option<f64>,
+    /// Requests that a slot completes in a second.
+    pub requests_per_slot: Option<f64>,
+}
+
+impl From<&Signals> for Evidence {
+    fn from(signals: &Signals) -> Self {
+        Self {
+            reading: signals.reading.clone(),
+            mean_waiting: signals.mean_waiting,
+            mean_in_flight: signals.mean_in_flight,
+            full_at: signals.observed_slots.full_at,
+            tokens_per_slot: signals.speed(Unit::Tokens),
+            requests_per_slot: signals.speed(Unit::Requests),
+        }
+    }
+}
+
 /// Return whether readings with such a gap between them show what happened in it.
 fn is_step(gap: f64) -> bool {
     gap > 0.0 && gap <= 2.0 * LONGEST_STEP_SECONDS
