@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::addresses::Failures;
 use crate::affinity::Affinity;
-use crate::amounts::{Amount, NO_LEASE, Reservation, number, parse_grant, parse_terms};
+use crate::amounts::{Amount, NO_LEASE, Reservation, TERMS_BEFORE_LEASES, number, parse_grant, parse_terms};
 use crate::confirmations::{Confirmations, read_changes};
 use crate::gathered::Gathered;
 use crate::leases::{Account, Due, Lease, Limits};
@@ -250,7 +250,10 @@ impl Worker {
     /// Starts the request that a grant is for. None if the answer is no grant.
     fn start_by_grant(&mut self, pending: &Pending, answer: &Answer, sent: i64, now: i64) -> Option<Decision> {
         let grant = answer.header("x-arks-grant").and_then(parse_grant).filter(|_| answer.status == 200)?;
-        let terms = answer.header("x-arks-lease").and_then(parse_terms)?;
+        let terms = match answer.header("x-arks-lease") {
+            None if grant.lease == NO_LEASE => TERMS_BEFORE_LEASES,
+            terms => terms.and_then(parse_terms)?,
+        };
         let cluster = answer.header("x-arks-cluster")?;
         self.prove(&pending.authorization, sent);
         if grant.lease == NO_LEASE {

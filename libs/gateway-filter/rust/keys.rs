@@ -71,6 +71,9 @@ impl Worker {
             self.known_keys.put(authorization.to_vec(), sent + milliseconds.min(HOLD_MILLISECONDS));
             return None;
         }
+        if answer.status == 404 {
+            return None; // a token-quota of 0.1.0 has no such path: admission decides, once the body is read
+        }
         if let Some(rejection) = answer.rejection() {
             if let Some((milliseconds, Scope::Key)) = answer.header("x-arks-refusal").and_then(parse_refusal) {
                 self.rejections.hold(authorization.to_vec(), (now, milliseconds, 0), rejection.clone(), (0, 0));

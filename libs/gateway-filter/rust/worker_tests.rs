@@ -127,6 +127,23 @@ fn what_ended_leases_is_queried_with_the_first_lease_that_lasts() {
 }
 
 #[test]
+fn during_an_upgrade_a_request_passes_by_the_grant_of_a_token_quota_that_has_no_leases() {
+    let starts = Starts::new("before-leases");
+    let mut worker = worker(&starts.path());
+    let not_found = answer(404, &[("content-type", "application/json")]);
+    let not_found = Answer { body: br#"{"error": {"code": "not_found"}}"#.to_vec(), ..not_found };
+    assert!(worker.decide_key_answered(KEY, &not_found, (NOW, NOW)).is_none());
+    let mut request = pending(KEY);
+    assert!(queries(&worker.decide(&mut request, NOW)));
+    let names = [("x-arks-grant", "default/m/alice/10/20"), ("x-arks-cluster", "default/m")];
+    assert!(matches!(worker.decide_answered(&mut request, &answer(200, &names), NOW), Decision::Start(_)));
+    let written = std::fs::read_to_string(starts.path()).expect("the start");
+    assert!(written.contains(r#","-",10,20,"#) && written.contains("default/m/alice"), "{written}");
+    assert!(!written.contains(r#"["L""#));
+    assert!(queries(&worker.decide(&mut pending(KEY), NOW + 1)), "it covers one request");
+}
+
+#[test]
 fn a_key_is_known_to_have_been_valid_for_ten_minutes_after_its_last_grant() {
     let mut worker = worker(Path::new("/dev/null"));
     let away = answer(0, &[]);

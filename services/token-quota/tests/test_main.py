@@ -211,6 +211,28 @@ async def _is(query: Any, expected: Any) -> Any:
     return found if found == expected else None
 
 
+async def test_a_request_of_a_gateway_of_the_first_release_counts_once(harness: TokenQuotaHarness) -> None:
+    """Its own shipper publishes a record for each request."""
+    limits = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpd", "value": 3}]}]
+    call = {name: value for name, value in harness.headers().items() if name != "x-arks-gateway"}
+    async with running(harness.service()), running(harness.meter()):
+        await harness.apply(tom(qos=limits))
+
+        async def remaining(number: str) -> str | None:
+            """The grant, once so many more requests pass after it."""
+            answer = await harness.api.post("/v1/admit", headers=call)
+            found = answer.headers.get("x-ratelimit-remaining-requests") == number
+            return answer.headers["x-arks-grant"] if found else None
+
+        assert "team/qwen/tom/10/20" == await eventually(lambda: remaining("2"), what="a grant")
+        record = {"requestId": "r1", "namespace": "team", "token": "tom", "endpoint": "qwen", "promptTokens": "7"}
+        record |= {"source": "USAGE_SOURCE_ENGINE", "startedAt": harness.home.clock.now().isoformat()}
+        await harness.home.bus.jetstream.publish("arks.usage.team.tom", json.dumps(record).encode())
+        await eventually(lambda: remaining("1"), what="the charge in the counters")
+        await harness.used(1)
+        assert [200, 200, 429] == [(await harness.admit()).status_code for _ in range(3)]
+
+
 async def test_a_quota_edit_with_an_equal_budget_is_observed_in_status(harness: TokenQuotaHarness) -> None:
     async with running(harness.service()):
         stored = LocalResources(harness.home.bus, ArksQuota)

@@ -37,6 +37,9 @@ _JSON = ("content-type", "application/json")
 _FOR_GATEWAYS = frozenset({"/v1/admit", "/v1/leases", "/v1/wait", "/v1/changes", "/v1/key"})
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _REQUEST_ID = "x-arks-request-id"
+_GATEWAY = "x-arks-gateway"
+BEFORE_LEASES = "0.1.0"
+"""Name of all gateways of that release, which send none."""
 WATCHED_CALLER = "watched caller"
 """Name of the tasks that end when a caller is gone."""
 _WATCH_AFTER_SECONDS = 0.01
@@ -162,6 +165,8 @@ class Api:
     async def _admit(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.method != "POST":
             return _reject(answer, answers.method_not_allowed("POST"))
+        if scope.headers.get(_GATEWAY) is None:
+            return await self._admit_before_leases(scope.headers, answer)
         request = read_admit_request(scope.headers)
         if isinstance(request, Rejection):
             return _reject_held(answer, request)
@@ -174,6 +179,21 @@ class Api:
             await self._answer_admission(caller, request, decided, scope.headers)
         finally:
             await caller.end()
+
+    async def _admit_before_leases(self, headers: Headers, answer: HTTPProtocol) -> None:
+        """Answer a gateway of 0.1.0, which runs beside this version during an upgrade. It reports no leases, so that of
+        the request returns at once, and the usage record charges the request as a whole.
+        """
+        request = read_admit_request(headers, gateway=BEFORE_LEASES)
+        if isinstance(request, Rejection):
+            return _reject(answer, request)
+        decided = await self._admission.admit(request._replace(has_waited=True))  # it cannot wait for an engine
+        if not isinstance(decided, Granted):
+            return _answer_admission(answer, decided)
+        await self._admission.take_back(decided)
+        grant = decided.grant
+        cluster = ("x-arks-cluster", f"{grant.namespace}/{grant.endpoint}")
+        return answer.response_empty(200, [cluster, ("x-arks-grant", grant.before_leases()), *decided.headers])
 
     async def _answer_admission(
         self, caller: "Caller", request: AdmitRequest, decided: Granted | Held | Rejection, headers: Headers
@@ -305,9 +325,9 @@ class Api:
             return _reject(answer, Rejection(503, "unavailable", str(error), type="server_error", headers=retry))
 
 
-def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
-    """The headers of the gateway's filter, fixed in docs/architecture/admission.md."""
-    gateway, operation = headers.get("x-arks-gateway"), headers.get("x-arks-operation")
+def read_admit_request(headers: Headers, gateway: str = "") -> AdmitRequest | Rejection:
+    """The headers of the gateway's filter, fixed in docs/architecture/admission.md. `gateway`: of one that sends no name."""
+    gateway, operation = gateway or headers.get(_GATEWAY, ""), headers.get("x-arks-operation")
     if not gateway or operation not in _OPERATIONS:
         return answers.not_understood("x-arks-gateway and x-arks-operation are required.")
     text_bytes, demand = _count(headers.get("x-arks-body-bytes")), read_demand(headers.get("x-arks-demand"))

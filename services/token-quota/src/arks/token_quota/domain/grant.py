@@ -26,6 +26,11 @@ class Grant(NamedTuple):
         names = f"{self.namespace}/{self.endpoint}/{self.token}"
         return f"{names}/{self.lease}/{self.prompt_tokens}/{self.completion_tokens}"
 
+    def before_leases(self) -> str:
+        """Return the text that gateways of 0.1.0 understand: without the lease."""
+        names = f"{self.namespace}/{self.endpoint}/{self.token}"
+        return f"{names}/{self.prompt_tokens}/{self.completion_tokens}"
+
 
 @lru_cache(maxsize=4096)
 def parse_grant(text: str) -> Grant | None:
