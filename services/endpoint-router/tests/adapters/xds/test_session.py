@@ -277,6 +277,26 @@ def test_a_listener_that_stays_rejected_does_not_count_against_others_of_later_r
     assert (["gateway", "other"], (), []) == (names(again), outcome.names, envoy.get())
 
 
+def test_an_envoy_that_connects_again_keeps_the_cluster_of_which_it_rejects_the_change() -> None:
+    """As one with an older filter after the upgrade of its router: a full response removes what it omits."""
+    changing = snapshot("a", "b")
+    envoy = Envoy(changing)
+    envoy.names[CLUSTER] = ()
+    envoy.session.receive(DiscoveryRequest(type_url=CLUSTER, version_info="17"))
+    (first,) = envoy.get()
+    envoy.answer(first, error="Error adding/updating cluster(s) b: no such module")
+    found = []
+    for name in ("c", "d"):
+        changing.put(CLUSTER, name, Cluster(name=name))
+        (response,) = envoy.get()
+        found.append(names(response))
+        envoy.answer(response, error="Error adding/updating cluster(s) b: no such module")
+    assert ([["a", "b", "c"], ["a", "b", "c", "d"]], []) == (found, envoy.get())
+    changing.put(CLUSTER, "b", Cluster(name="b", alt_stat_name="new"))
+    (response,) = envoy.get()
+    assert ["new"] == _stat_names(response, "b")
+
+
 def test_a_cluster_is_omitted_if_what_replaces_it_is_rejected_too() -> None:
     changing = snapshot("a", "b")
     envoy = settled(Envoy(changing), "a", "b")

@@ -40,6 +40,8 @@ class Session(Generic[Request, Response]):
         self._responses = 0
         self._rejected: dict[tuple[str, str], set[int]] = {}
         """Type and name -> the desired revision, which this Envoy rejected, and what it rejected instead of it."""
+        self._kept: set[str] = set()
+        """Types of which this Envoy may run resources of an earlier stream that full responses must not omit."""
         self.node = ""
 
     @property
@@ -89,6 +91,8 @@ class Session(Generic[Request, Response]):
         first = subscription is None
         if subscription is None:
             subscription = self._subscriptions[type_] = Subscription()
+            if self._wire.is_full(type_) and self._wire.has_earlier(request):
+                self._kept.add(type_)
         self._wire.subscribe(type_, subscription, request, self._snapshot.resources(type_), first=first)
         clusters = self._subscriptions.get(CLUSTER)
         if first and type_ == ENDPOINT and clusters is not None:  # Envoy sent it before it had those clusters
@@ -141,7 +145,11 @@ class Session(Generic[Request, Response]):
         return Changes(new, self._removed(type_, subscription, removed), tuple(omitted))
 
     def _wanted(self, type_: str, name: str) -> Resource | None:
-        """Return the version of a resource for this Envoy; None if there is none, or none that it takes."""
+        """Return the version of a resource for this Envoy; None if there is none, or none that it takes.
+
+        What a full response omits is removed. An Envoy that connects again with an older filter rejects changed
+        clusters and keeps its own, so they are named to it although it rejects them each time.
+        """
         resource = self._snapshot.resources(type_).get(name)
         rejected = self._rejected.get((type_, name))
         if rejected is None:
@@ -150,9 +158,11 @@ class Session(Generic[Request, Response]):
             del self._rejected[type_, name]  # it has been changed or removed
             return resource
         instead = self._snapshot.instead_of(type_, resource, name)
-        if instead is None or type_ == LISTENER:
+        if type_ == LISTENER:
             return instead
-        return None if instead.revision in rejected else instead
+        if instead is not None and instead.revision not in rejected:
+            return instead
+        return resource if type_ in self._kept else None
 
     def _removed(self, type_: str, subscription: Subscription, names: Iterable[str]) -> tuple[str, ...]:
         """Return which resources without a version Envoy has to drop now.
