@@ -6,7 +6,7 @@ import contextlib
 import nats.js.errors
 import pytest
 
-from arks.contracts.subjects import USAGE_STREAM, usage_subject
+from arks.contracts.subjects import USAGE_STREAM, USAGE_SUBJECTS, usage_subject
 from arks.kit.errors import Unavailable
 from arks.kit.home import LocalHome
 from arks.kit.testing.servers import Server
@@ -14,6 +14,7 @@ from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters import stream as stream_module
 from arks.token_quota.adapters.stream import BusUsageStream
 from arks.token_quota.domain.batch import UsageBatch
+from arks.token_quota.domain.wire import decode
 from arks.token_quota.service.ports.usage_stream import UsageMessage
 from arks.token_quota.testing.usage import batch, record, started
 
@@ -117,6 +118,27 @@ async def test_a_consumer_that_was_deleted_is_made_again(home: LocalHome, monkey
     await home.bus.jetstream.delete_consumer(USAGE_STREAM, stream_module.DURABLE)
     await BusUsageStream(home.bus).publish(second)
     assert [first, first, second] == await acked(await taking)
+
+
+async def test_during_an_upgrade_no_message_is_left_to_the_consumer_of_the_first_release(home: LocalHome) -> None:
+    """It goes on where that one was, which is deleted once it is not used any more."""
+    await home.start()
+    first, second, third = batch(record("r1")), batch(record("r2")), batch(record("r3"))
+    for sent in (first, second):
+        await BusUsageStream(home.bus).publish(sent)
+    before = await home.bus.jetstream.pull_subscribe(
+        USAGE_SUBJECTS, durable=stream_module.BEFORE_BATCHES, stream=USAGE_STREAM
+    )
+    taken = [*await before.fetch(1), *await before.fetch(1)]
+    await taken[0].ack_sync()
+    waiting = asyncio.create_task(before.fetch(1, timeout=30.0))
+    assert [second] == await acked(await take(home, 1))
+    await BusUsageStream(home.bus).publish(third)
+    assert [third] == [decode(message.data) for message in await waiting]
+    assert [third] == await acked(await take(home, 1))
+
+    with pytest.raises(nats.js.errors.NotFoundError):
+        await home.bus.jetstream.consumer_info(USAGE_STREAM, stream_module.BEFORE_BATCHES)
 
 
 async def test_an_acknowledgement_that_is_lost_is_no_error(home: LocalHome) -> None:

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 
 from arks.contracts import subjects
 from arks.kit.bus import NATS_ERRORS, RETRY_SECONDS, Bus
@@ -23,7 +24,11 @@ from arks.token_quota.service.ports.usage_stream import UsageMessage
 
 log = structlog.get_logger(__name__)
 
-DURABLE = "token-quota-ledger"
+DURABLE = "usage-meter"
+BEFORE_BATCHES = "token-quota-ledger"
+"""Durable consumer of 0.1.0, whose token-quota cannot read batches and drops them. During an upgrade it runs beside
+this version, which therefore reads by a consumer of its own.
+"""
 TRANSACTION_BATCHES = 50
 """In one transaction of the ledger."""
 _ACK_SECONDS = 5.0
@@ -85,8 +90,9 @@ class BusUsageStream:
 
     async def _batches_of(self, session: int) -> AsyncIterator[list[Msg]]:
         """Raises NATS_ERRORS."""
+        config = await _consumer(self.bus.jetstream)
         pull = await self.bus.jetstream.pull_subscribe(
-            subjects.USAGE_SUBJECTS, durable=DURABLE, stream=subjects.USAGE_STREAM, config=_CONSUMER
+            subjects.USAGE_SUBJECTS, durable=DURABLE, stream=subjects.USAGE_STREAM, config=config
         )
         while self.bus.session_is(session):
             try:
@@ -94,6 +100,23 @@ class BusUsageStream:
             except (TimeoutError, nats.errors.TimeoutError):
                 continue
             yield batch + await _more(pull, TRANSACTION_BATCHES - 1)
+
+
+async def _consumer(jetstream: JetStreamContext) -> ConsumerConfig:
+    """Return the configuration by which the consumer is created if it does not exist: it begins where that of 0.1.0
+    ended. Delete that once it is not used any more. Raises NATS_ERRORS.
+    """
+    try:
+        before = await jetstream.consumer_info(subjects.USAGE_STREAM, BEFORE_BATCHES)
+    except NotFoundError:
+        return _CONSUMER
+    with contextlib.suppress(NotFoundError):
+        await jetstream.consumer_info(subjects.USAGE_STREAM, DURABLE)
+        if not before.num_waiting:
+            await jetstream.delete_consumer(subjects.USAGE_STREAM, BEFORE_BATCHES)
+        return _CONSUMER
+    acknowledged = before.ack_floor.stream_seq if before.ack_floor is not None else 0
+    return replace(_CONSUMER, deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=acknowledged + 1)
 
 
 async def _more(pull: JetStreamContext.PullSubscription, most: int) -> list[Msg]:

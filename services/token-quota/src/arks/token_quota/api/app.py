@@ -326,7 +326,9 @@ class Api:
 
 
 def read_admit_request(headers: Headers, gateway: str = "") -> AdmitRequest | Rejection:
-    """The headers of the gateway's filter, fixed in docs/architecture/admission.md. `gateway`: of one that sends no name."""
+    """The headers of the gateway's filter, fixed in docs/architecture/admission.md. `gateway`: the name of a gateway
+    that sends none.
+    """
     gateway, operation = gateway or headers.get(_GATEWAY, ""), headers.get("x-arks-operation")
     if not gateway or operation not in _OPERATIONS:
         return answers.not_understood("x-arks-gateway and x-arks-operation are required.")
