@@ -120,7 +120,7 @@ async def test_a_consumer_that_was_deleted_is_made_again(home: LocalHome, monkey
     assert [first, first, second] == await acked(await taking)
 
 
-async def test_during_an_upgrade_no_message_is_left_to_the_consumer_of_the_first_release(home: LocalHome) -> None:
+async def test_the_consumer_of_the_first_release_takes_no_message_during_an_upgrade(home: LocalHome) -> None:
     """It goes on where that one was, which is deleted once it is not used any more."""
     await home.start()
     first, second, third = batch(record("r1")), batch(record("r2")), batch(record("r3"))
