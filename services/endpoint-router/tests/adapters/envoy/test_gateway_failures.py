@@ -49,7 +49,7 @@ async def test_a_rejection_by_token_quota_is_the_answer(gateway: Gateway, status
         (b"", 200, {"x_arks_cluster": "default/m"}),
         (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice", "x_arks_lease": LEASE}),
         (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice/lease/1/1"}),
-        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice/1/1", "x_arks_lease": LEASE}),
+        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/1/1", "x_arks_lease": LEASE}),
         (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/a/lease/1/1", "x_arks_lease": "1,2"}),
         (b"", 200, {"x_arks_grant": "default/m/alice/lease/1/1", "x_arks_lease": LEASE}),
     ],
@@ -65,6 +65,13 @@ async def test_an_answer_that_is_not_understood_is_no_grant(
         response.headers["retry-after"],
     )
     assert [] == gateway.engine.requests
+
+
+async def test_a_grant_of_the_first_release_admits_its_request_only(gateway: Gateway) -> None:
+    """Its token-quota may still run beside a newer gateway during an upgrade."""
+    gateway.admission.script = answer(b"", 200, x_arks_cluster="default/m", x_arks_grant="default/m/alice/1/1")
+    assert [200, 200] == [(await gateway.post(BODY)).status_code for _ in range(2)]
+    assert 2 == len(gateway.admission.requests)
 
 
 async def break_connection(_: Request, writer: asyncio.StreamWriter) -> None:
