@@ -91,7 +91,7 @@ class Session(Generic[Request, Response]):
         first = subscription is None
         if subscription is None:
             subscription = self._subscriptions[type_] = Subscription()
-            if self._wire.is_full(type_) and self._wire.has_earlier(request):
+            if self._wire.would_lose(type_, request):
                 self._kept.add(type_)
         self._wire.subscribe(type_, subscription, request, self._snapshot.resources(type_), first=first)
         clusters = self._subscriptions.get(CLUSTER)

@@ -54,8 +54,8 @@ class Wire(Protocol[Request, Response]):
     def is_full(self, type_: str) -> bool:
         """Return whether a response of this type holds all resources, and so removes those that it does not hold."""
 
-    def has_earlier(self, request: Request) -> bool:
-        """Return whether the first request of a type shows that Envoy runs what an earlier stream has sent."""
+    def would_lose(self, type_: str, request: Request) -> bool:
+        """Return whether the first request of a type shows that Envoy runs resources, which a response must name."""
 
     def is_due(self, type_: str, changes: Changes) -> bool:
         """Return whether changes without a new resource need a response."""
@@ -87,8 +87,8 @@ class FullState:
     def is_full(self, type_: str) -> bool:
         return type_ in {CLUSTER, LISTENER}
 
-    def has_earlier(self, request: DiscoveryRequest) -> bool:
-        return bool(request.version_info)
+    def would_lose(self, type_: str, request: DiscoveryRequest) -> bool:
+        return self.is_full(type_) and bool(request.version_info)
 
     def is_due(self, type_: str, changes: Changes) -> bool:
         return self.is_full(type_) and bool(changes.removed or changes.omitted)
@@ -132,8 +132,8 @@ class Incremental:
     def is_full(self, _: str) -> bool:
         return False
 
-    def has_earlier(self, request: DeltaDiscoveryRequest) -> bool:
-        return bool(request.initial_resource_versions)
+    def would_lose(self, _: str, request: DeltaDiscoveryRequest) -> bool:
+        return False
 
     def is_due(self, _: str, changes: Changes) -> bool:
         return bool(changes.removed)
