@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use crate::addresses::Failures;
 use crate::affinity::Affinity;
-use crate::amounts::{Amount, NO_LEASE, Reservation, TERMS_BEFORE_LEASES, number, parse_grant, parse_terms};
+use crate::amounts::{
+    Amount, Grant, NO_LEASE, Reservation, TERMS_BEFORE_LEASES, Terms, number, parse_grant, parse_grant_before_leases,
+    parse_terms,
+};
 use crate::confirmations::{Confirmations, read_changes};
 use crate::gathered::Gathered;
 use crate::leases::{Account, Due, Lease, Limits};
@@ -249,11 +252,7 @@ impl Worker {
 
     /// Starts the request that a grant is for. None if the answer is no grant.
     fn start_by_grant(&mut self, pending: &Pending, answer: &Answer, sent: i64, now: i64) -> Option<Decision> {
-        let grant = answer.header("x-arks-grant").and_then(parse_grant).filter(|_| answer.status == 200)?;
-        let terms = match answer.header("x-arks-lease") {
-            None if grant.lease == NO_LEASE => TERMS_BEFORE_LEASES,
-            terms => terms.and_then(parse_terms)?,
-        };
+        let (grant, terms) = granted(answer).filter(|_| answer.status == 200)?;
         let cluster = answer.header("x-arks-cluster")?;
         self.prove(&pending.authorization, sent);
         if grant.lease == NO_LEASE {
@@ -371,6 +370,15 @@ fn started(account: &Account, lease: Lease, reserved: Reservation) -> Start {
 fn held_milliseconds(answer: &Answer) -> Option<i64> {
     let milliseconds = (answer.status == 202).then(|| answer.header("x-arks-wait")).flatten()?;
     Some(number(std::str::from_utf8(milliseconds).ok()?, 6)?.min(HELD_MILLISECONDS))
+}
+
+/// The grant of an answer and what it brings; None if they are not understood.
+fn granted(answer: &Answer) -> Option<(Grant, Terms)> {
+    let grant = answer.header("x-arks-grant")?;
+    match answer.header("x-arks-lease") {
+        Some(terms) => Some((parse_grant(grant)?, parse_terms(terms)?)),
+        None => Some((parse_grant_before_leases(grant)?, TERMS_BEFORE_LEASES)),
+    }
 }
 
 /// The limits of an answer, by the number of their header; None if it has none.

@@ -73,19 +73,12 @@ pub struct Terms {
     pub default_completion: i64,
 }
 
-/// Reads `x-arks-grant`; None if it is not understood. That of a token-quota of 0.1.0, which this gateway may reach during
-/// an upgrade, has no lease and covers its request only.
+/// Reads `x-arks-grant`; None if it is not understood.
 #[must_use]
 pub fn parse_grant(text: &[u8]) -> Option<Grant> {
     let text = std::str::from_utf8(text).ok()?;
     let parts: Vec<&str> = text.split('/').collect();
-    let (namespace, endpoint, token, lease, prompt, completion) = match parts[..] {
-        [namespace, endpoint, token, lease, prompt, completion] => {
-            (namespace, endpoint, token, lease, prompt, completion)
-        }
-        [namespace, endpoint, token, prompt, completion] => (namespace, endpoint, token, NO_LEASE, prompt, completion),
-        _ => return None,
-    };
+    let [namespace, endpoint, token, lease, prompt, completion] = parts[..] else { return None };
     let has_names =
         [namespace, endpoint, token].iter().all(|name| !name.is_empty() && !name.contains(char::is_control));
     let is_lease = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
@@ -96,7 +89,16 @@ pub fn parse_grant(text: &[u8]) -> Option<Grant> {
     Some(Grant { subject: format!("{namespace}/{endpoint}/{token}"), lease: lease.to_owned(), reserved })
 }
 
-/// What a grant of a token-quota of 0.1.0 brings, which sends no `x-arks-lease`.
+/// Reads `x-arks-grant` of a token-quota of 0.1.0, which this gateway may reach during an upgrade: it has no lease, and
+/// covers its request only.
+#[must_use]
+pub fn parse_grant_before_leases(text: &[u8]) -> Option<Grant> {
+    let (text, completion) = std::str::from_utf8(text).ok()?.rsplit_once('/')?;
+    let (names, prompt) = text.rsplit_once('/')?;
+    parse_grant(format!("{names}/{NO_LEASE}/{prompt}/{completion}").as_bytes())
+}
+
+/// What such a grant brings, which has no `x-arks-lease`.
 pub const TERMS_BEFORE_LEASES: Terms =
     Terms { amount: Amount { requests: 0, prompt: 0, completion: 0 }, milliseconds: 0, default_completion: 512 };
 

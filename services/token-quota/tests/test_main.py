@@ -82,6 +82,12 @@ class TokenQuotaHarness:
             "x-arks-max-tokens": "20",
         }
 
+    async def admit_before_leases(self) -> httpx.Response:
+        """The call of a gateway of 0.1.0."""
+        headers = self.headers()
+        del headers["x-arks-gateway"]
+        return await self.api.post("/v1/admit", headers=headers)
+
     async def admitted(self, **headers: str) -> httpx.Response:
         """The first grant: what was applied takes a few milliseconds to arrive."""
 
@@ -214,13 +220,12 @@ async def _is(query: Any, expected: Any) -> Any:
 async def test_a_request_of_a_gateway_of_the_first_release_counts_once(harness: TokenQuotaHarness) -> None:
     """Its own shipper publishes a record for each request."""
     limits = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpd", "value": 3}]}]
-    call = {name: value for name, value in harness.headers().items() if name != "x-arks-gateway"}
     async with running(harness.service()), running(harness.meter()):
         await harness.apply(tom(qos=limits))
 
         async def remaining(number: str) -> str | None:
             """The grant, once so many more requests pass after it."""
-            answer = await harness.api.post("/v1/admit", headers=call)
+            answer = await harness.admit_before_leases()
             found = answer.headers.get("x-ratelimit-remaining-requests") == number
             return answer.headers["x-arks-grant"] if found else None
 
@@ -280,6 +285,7 @@ async def test_requests_for_an_endpoint_at_zero_wait_for_its_replica_or_the_end_
     async with running(harness.service(held_requests_per_endpoint=1)):
         await harness.apply(tom())
         await eventually(held, what="an answer that holds the request")
+        assert 503 == (await harness.admit_before_leases()).status_code, "such a gateway cannot wait"
         hangs_up = asyncio.create_task(harness.admit(path="/v1/wait"))
         await eventually(refused, what="no room for a second one")
         await cancel(hangs_up)

@@ -33,7 +33,7 @@ async def test_its_grant_has_no_lease_and_what_was_reserved_returns_at_once(
     assert grant is not None and "" == grant.lease
 
 
-async def test_what_it_cannot_wait_for_is_an_error(
+async def test_an_endpoint_without_a_ready_replica_is_an_error(
     harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock
 ) -> None:
     harness.add(token())

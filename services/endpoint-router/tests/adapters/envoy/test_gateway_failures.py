@@ -49,7 +49,7 @@ async def test_a_rejection_by_token_quota_is_the_answer(gateway: Gateway, status
         (b"", 200, {"x_arks_cluster": "default/m"}),
         (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice", "x_arks_lease": LEASE}),
         (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice/lease/1/1"}),
-        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/1/1", "x_arks_lease": LEASE}),
+        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice/1/1", "x_arks_lease": LEASE}),
         (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/a/lease/1/1", "x_arks_lease": "1,2"}),
         (b"", 200, {"x_arks_grant": "default/m/alice/lease/1/1", "x_arks_lease": LEASE}),
     ],

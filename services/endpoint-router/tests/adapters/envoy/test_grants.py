@@ -36,7 +36,7 @@ def test_a_lease_that_is_not_understood_is_none(text: bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"a/b/1/1", b"a/b/c/d/1/1/1", b"a/b/c/d/x/1", b"a/b//d/1/1", b"a/b/c\n/d/1/1", b"a/b/c/D/1/1", b"a/b/c/d/1/-1"],
+    [b"a/b/c/1/1", b"a/b/c/d/1/1/1", b"a/b/c/d/x/1", b"a/b//d/1/1", b"a/b/c\n/d/1/1", b"a/b/c/D/1/1", b"a/b/c/d/1/-1"],
 )
 def test_a_grant_that_is_not_understood_is_none(text: bytes) -> None:
     assert [] == run("parse_grant", text)
@@ -44,10 +44,6 @@ def test_a_grant_that_is_not_understood_is_none(text: bytes) -> None:
 
 def test_a_lease_is_valid_for_a_minute_at_most() -> None:
     assert (1, 2, 3, 60_000, 512) == numbers(run("parse_terms", b"1,2,3,70000,512"))
-
-
-def test_a_grant_of_the_first_release_has_no_lease() -> None:
-    assert [b"default/m/alice", b"-", b"10", b"20"] == run("parse_grant", b"default/m/alice/10/20")
 
 
 def test_a_grant_has_subject_lease_and_reservation() -> None:

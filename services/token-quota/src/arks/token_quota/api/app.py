@@ -186,7 +186,7 @@ class Api:
         """
         request = read_admit_request(headers, gateway=BEFORE_LEASES)
         if isinstance(request, Rejection):
-            return _reject(answer, request)
+            return _reject_held(answer, request)
         decided = await self._admission.admit(request._replace(has_waited=True))  # it cannot wait for an engine
         if not isinstance(decided, Granted):
             return _answer_admission(answer, decided)

@@ -22,14 +22,16 @@ class Grant(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
 
+    @property
+    def names(self) -> str:
+        return f"{self.namespace}/{self.endpoint}/{self.token}"
+
     def __str__(self) -> str:
-        names = f"{self.namespace}/{self.endpoint}/{self.token}"
-        return f"{names}/{self.lease}/{self.prompt_tokens}/{self.completion_tokens}"
+        return f"{self.names}/{self.lease}/{self.prompt_tokens}/{self.completion_tokens}"
 
     def before_leases(self) -> str:
         """Return the text that gateways of 0.1.0 understand: without the lease."""
-        names = f"{self.namespace}/{self.endpoint}/{self.token}"
-        return f"{names}/{self.prompt_tokens}/{self.completion_tokens}"
+        return f"{self.names}/{self.prompt_tokens}/{self.completion_tokens}"
 
 
 @lru_cache(maxsize=4096)
